@@ -594,6 +594,7 @@ fn sends_before_it_receives(_: &[String]) {
     let go_on: Event = handover::inherited().unwrap().take("go on").unwrap();
     std::thread::sleep(Duration::from_millis(300));
     channel.send(b"read this first").unwrap();
+    tell_sent();
     go_on.wait_timeout(SOON).unwrap();
     assert_eq!(next(&channel).unwrap().bytes().len(), 1 << 20);
     channel.send(b"thank you").unwrap();
@@ -602,17 +603,19 @@ fn sends_before_it_receives(_: &[String]) {
 
 fn waiting_send_does_not_block_receivers() {
     for way in 0..3 {
-        let go_on = Event::manual_reset().unwrap();
+        let (go_on, sent) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
         let mut command = Command::new(this_program());
-        command.args(role("sends_before_it_receives", &[])).inherit("go on", &go_on);
+        command.args(role("sends_before_it_receives", &[])).inherit("go on", &go_on).inherit("sent", &sent);
         let (child, channel) = channel_of(command);
         std::thread::scope(|scope| {
             scope.spawn(|| channel.send(vec![0; 1 << 20]).unwrap());
             std::thread::sleep(Duration::from_millis(100));
             if way == 2 {
                 // The message was read a while ago by the sending thread; a later receive still returns it.
+                sent.wait_timeout(SOON).unwrap();
                 std::thread::sleep(Duration::from_millis(700));
-                assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"read this first");
+                let time = Duration::from_millis(150);
+                assert_eq!(channel.recv_timeout(time).unwrap().bytes(), b"read this first");
             } else if way == 0 {
                 assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"read this first");
             } else {
