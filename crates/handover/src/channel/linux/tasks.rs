@@ -338,7 +338,17 @@ mod tests {
         runtime: &Runtime<'_>,
         waker: &Waker,
     ) -> Poll<Result<Arrived>> {
-        channel.endpoint.poll_receive(task, Want::Message, runtime, &mut Context::from_waker(waker))
+        poll_for(Want::Message, task, channel, runtime, waker)
+    }
+
+    fn poll_for(
+        want: Want,
+        task: &mut ReadTask<'_>,
+        channel: &Channel,
+        runtime: &Runtime<'_>,
+        waker: &Waker,
+    ) -> Poll<Result<Arrived>> {
+        channel.endpoint.poll_receive(task, want, runtime, &mut Context::from_waker(waker))
     }
 
     fn poll_to_send<'a>(
@@ -492,8 +502,7 @@ mod tests {
         let call = one.endpoint.begin_call();
         let mut reply = one.endpoint.read_task(Reason::For(Want::Reply(call.id)));
         other.send("beside the call").unwrap();
-        let cx = &mut Context::from_waker(&waker);
-        assert!(one.endpoint.poll_receive(&mut reply, Want::Reply(call.id), &runtime, cx).is_pending());
+        assert!(poll_for(Want::Reply(call.id), &mut reply, &one, &runtime, &waker).is_pending());
         assert!(one.endpoint.receiving.lock().calls.has_message());
         assert_eq!(task.wakes(), 1, "the receive may have been polled before");
         assert!(poll_to_receive(&mut receive, &one, &runtime, &waker).is_ready());
@@ -507,10 +516,7 @@ mod tests {
         let (event, call) = (Event::manual_reset().unwrap(), one.endpoint.begin_call());
         let ((caller, calls), runtime) = (Task::new(), Runtime::default());
         let mut task = one.endpoint.read_task(Reason::For(Want::Reply(call.id)));
-        let mut poll = || {
-            let cx = &mut Context::from_waker(&calls);
-            one.endpoint.poll_receive(&mut task, Want::Reply(call.id), &runtime, cx)
-        };
+        let mut poll = || poll_for(Want::Reply(call.id), &mut task, &one, &runtime, &calls);
         while !one.endpoint.receiving.lock().calls.are_full() {
             other.send(Message::new("").with("event", &event)).unwrap();
             assert!(poll().is_pending());
